@@ -64,7 +64,7 @@ class Live:
         begun = time.monotonic()
         self.forks = forks
         words += ["--archive", str(self.archive), "--media_folder", str(self.media), "--engine_args", *SMALL_CACHE]
-        self.served = Served("all", *words, fork=True, asking=forks.asking, env=self.env)
+        self.served = Served("all", *words, asking=forks.asking, env=self.env)
         try:
             self.url = self.served.url
         except BaseException:

@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from surgvl.cli import main as cli
-from surgvl.serve import server
-from surgvl.serve.supervisor import Supervisor
 
 
 class Served:
@@ -24,22 +22,23 @@ class Served:
 
     Args:
         words: after `surgvl serve`.
+        asking: by which a process that starts its engines is asked (`vllm_forks`).
         fork: it is a fork of this process, which imports the command once for all.
-        asking: by which a fork asks a process that is there for its engines (`vllm_forks`).
         env: environment variables, in addition to those of this process.
     """
 
     def __init__(
-        self, *words: str, fork: bool = False, asking: socket.socket | None = None, env: Mapping[str, str] | None = None
+        self, *words: str, asking: socket.socket | None = None, fork: bool = False, env: Mapping[str, str] | None = None
     ) -> None:
+        command = ["surgvl", "serve"] if asking is None else ["tests.helpers.serve_with", str(asking.fileno())]
         if fork:
             # With all that it imports.
             import surgvl.cli.help
             import surgvl.commands.serve  # noqa: F401
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "surgvl", "serve", *words],
-            preexec_fn=partial(_serve, words, env or {}, asking is not None) if fork else None,
-            stdin=None if asking is None else asking.fileno(),
+            [sys.executable, "-m", *command, *words],
+            preexec_fn=partial(_serve, words, env or {}) if fork else None,
+            pass_fds=() if asking is None else (asking.fileno(),),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -79,8 +78,8 @@ class Served:
         print(self.process.communicate()[1])
 
 
-def _serve(words: Sequence[str], env: Mapping[str, str], is_asking: bool) -> None:
-    """Run the command in place of the program that was to follow; its standard input may be what it asks by."""
+def _serve(words: Sequence[str], env: Mapping[str, str]) -> None:
+    """Run the command in place of the program that was to follow."""
     # What this process has opened, and the pipe by which `Popen` learns that a program has begun.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     status = 1
@@ -89,8 +88,6 @@ def _serve(words: Sequence[str], env: Mapping[str, str], is_asking: bool) -> Non
         warnings.simplefilter("ignore")
         os.environ.update(env)
         tempfile.tempdir = None
-        if is_asking:
-            vars(server)["Supervisor"] = lambda: Supervisor(socket.socket(fileno=0))
         status = cli.main(["serve", *words])
     except BaseException:
         traceback.print_exc()

@@ -193,7 +193,7 @@ def test_a_hundred_megabytes_of_uploads_at_a_time(live: Live) -> None:
     url = data(made_media.video(2.0), "video/mp4")
     asked = [{**shows(url, words=f"What is seen in part {n}?"), "user": "x" * 4 * 10**6} for n in range(25)]
     gate = live.served.process.pid
-    # From now on; a fork begins with what its parent has had (proc(5)).
+    # From now on (proc(5)).
     Path(f"/proc/{gate}/clear_refs").write_text("5")
     before_mb = most_mb(gate)
     begun = time.monotonic()
